@@ -11,5 +11,5 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    run(parse()).into()
+    parse().map_or_else(Into::into, |command| run(command).into())
 }

@@ -82,14 +82,17 @@ Examples:
 
 Exit codes: 0 done, 1 the command failed, 2 usage or config, 3 could not connect or authenticate.";
 
-/// Parses this process's command line. An empty environment variable counts as unset.
-#[must_use]
-pub fn parse() -> Cli {
+/// Parses this process's command line, or ends it with what is wrong. An empty environment variable counts as
+/// unset.
+///
+/// # Errors
+///
+/// The exit code, where what is wrong was told as a monitoring plugin does.
+pub fn parse() -> Result<Cli, Exit> {
     let matches = without_empty_variables(Cli::command()).try_get_matches();
-    matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|error| {
-        nagios::tell_usage(&error);
-        error.exit()
-    })
+    matches
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .or_else(|error| nagios::tell_usage(&error).map_or_else(|| error.exit(), Err))
 }
 
 fn without_empty_variables(command: clap::Command) -> clap::Command {

@@ -44,18 +44,18 @@ struct Verdict {
     data: String,
 }
 
-/// If this process is to tell a state but its command line is faulty, tells that, and ends with the code for an
+/// If this process is to tell a state but its command line is faulty, tells that, and returns the code for an
 /// unknown state: whoever started it reads neither standard error nor another code as that.
-pub(super) fn tell_usage(error: &clap::Error) {
+pub(super) fn tell_usage(error: &clap::Error) -> Option<Exit> {
     if !error.use_stderr() || !std::env::args_os().any(|argument| argument == "--nagios") {
-        return;
+        return None;
     }
     let words = error.to_string();
     let reason = words.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
     let verdict = Verdict { state: State::Unknown, reasons: vec![reason], data: String::new() };
     // With no standard output there is nobody to tell.
     let _ = output::line(&verdict.to_string());
-    std::process::exit(Exit::Unreachable as i32)
+    Some(Exit::Unreachable)
 }
 
 /// Asks a server for its status, prints its state, and ends with its code.
@@ -242,7 +242,7 @@ mod tests {
             ("server", 20, "LICTOR OK - version"),
             ("server", 13, "LICTOR WARNING - the certificate of server x ends in 13 days |"),
             ("authority", 2, "LICTOR CRITICAL - the certificate of authority x ends in 2 days |"),
-            ("server", -2, "LICTOR CRITICAL - the certificate of server x ended 1 days ago |"),
+            ("server", -2, "LICTOR CRITICAL - the certificate of server x ended 1 day ago |"),
             ("client", 2, "LICTOR WARNING - the certificate of client x ends in 2 days |"),
             ("client", -9, "LICTOR WARNING - the certificate of client x ended 8 days ago |"),
         ] {
@@ -252,7 +252,7 @@ mod tests {
         }
         let many: Vec<_> = (0..9).map(|number| ends("client", &format!("c{number}"), 1)).collect();
         let line = judged(|status| status["certificates"] = many.into());
-        assert!(line.contains("client c4 ends in 1 days; 4 more certificates |"), "{line}");
+        assert!(line.contains("client c4 ends in 1 day; 4 more certificates |"), "{line}");
     }
 
     #[test]

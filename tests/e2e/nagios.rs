@@ -81,3 +81,21 @@ fn the_status_has_the_ends_of_certificates() {
     assert!(ends.iter().all(|end| end["seconds_left"].as_i64() > Some(0)), "{status}");
     assert!(ends[0]["ends"].as_str().unwrap().ends_with('Z'), "{status}");
 }
+
+#[test]
+fn faults_of_the_config_and_of_the_command_line_are_states_too() {
+    let server = start(|setup| setup);
+    let status =
+        |options: &[&str]| finish(lictor(server.folder()).args(["status", "--nagios"]).args(options));
+    for options in [&["--warning", "14"][..], &["--json"], &["--ready"], &["--pin", "zz"]] {
+        let told = status(options);
+        assert_eq!(told.code, Some(3), "{told:?}");
+        assert!(told.stdout.starts_with("LICTOR UNKNOWN - ") && told.stdout.lines().count() == 1, "{told:?}");
+    }
+    server.edit(|text| text.replace("[server]", "[server"));
+    let told = status(&[]);
+    assert_eq!(told.code, Some(3), "{told:?}");
+    assert!(told.stdout.starts_with("LICTOR UNKNOWN - the config is faulty: `lictor check`"), "{told:?}");
+    // Without --nagios, a faulty command line is that.
+    assert_eq!(finish(lictor(server.folder()).args(["status", "--absent"])).code, Some(2));
+}

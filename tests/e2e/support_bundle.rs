@@ -186,3 +186,20 @@ fn its_size_is_bounded() {
     assert!((1 << 20..4 << 20).contains(&bytes), "{bytes}");
     assert!(content(setup.folder(), "a.tar", "log.jsonl").lines().last().unwrap().contains("\"last\""));
 }
+
+#[test]
+fn a_config_that_is_no_plain_file_of_this_user_is_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new("mkfifo").arg(folder.path().join("server.toml")).status().unwrap();
+    assert!(made.success());
+    let refused = bundle(folder.path(), &["--yes"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    // Named, it is examined, and still not waited for.
+    let told = bundle(folder.path(), &["--yes", "--config", "./server.toml", "--output", "b.tar"]);
+    assert!(content(folder.path(), "b.tar", "doctor.txt").contains("not a plain file"), "{told:?}");
+    fs::remove_file(folder.path().join("server.toml")).unwrap();
+    fs::write(folder.path().join("server.toml"), "").unwrap();
+    fs::set_permissions(folder.path().join("server.toml"), Permissions::from_mode(0o666)).unwrap();
+    let refused = bundle(folder.path(), &["--yes"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("others may have written it"), "{refused:?}");
+}

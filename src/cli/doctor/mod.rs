@@ -4,10 +4,10 @@ pub(super) mod server;
 
 use serde_json::{Value, json};
 
-use super::config_file::ConfigFile;
+use super::config_file::{ConfigFile, want_file};
 use super::{Exit, Failure, output};
-use crate::app::{self, Finding, Verdict};
-use crate::config;
+use crate::app::{self, Finding, Seen, Verdict};
+use crate::config::{self, Loaded};
 
 /// Examine the config, this machine and the running server, and say what to do
 ///
@@ -43,17 +43,26 @@ impl Doctor {
 
 /// Examines everything; also returns the exit code that the findings deserve.
 pub(super) fn examine(file: &ConfigFile) -> Result<(Vec<Finding>, Exit), Failure> {
-    file.want()?;
+    want_file(&file.path)?;
+    let own = file.want();
+    // A config that others may have written chooses neither the server nor the key.
+    let look = |loaded: &Loaded| match &own {
+        Ok(()) => server::look(loaded),
+        Err(failure) => {
+            let why = failure.report().unwrap_or("others may have written it").to_owned();
+            (Seen::Unasked, vec![Finding::fault("config", why)])
+        }
+    };
     let (findings, exit) = match config::load_to_check(&file.path) {
         Ok(loaded) => {
-            let (seen, of_server) = server::look(&loaded);
+            let (seen, of_server) = look(&loaded);
             (app::examine(&loaded, seen).into_iter().chain(of_server).collect(), Exit::Failed)
         }
         Err(faults) => {
             let mut findings = vec![Finding::fault("config", faults.to_string().trim_end().to_owned())];
             // Whatever does not depend on the faults is examined all the same.
             if let Ok(loaded) = config::load_of_anybody(&file.path) {
-                let (seen, of_server) = server::look(&loaded);
+                let (seen, of_server) = look(&loaded);
                 findings.extend(app::machine(&loaded, seen).into_iter().chain(of_server));
             }
             (findings, Exit::Usage)

@@ -203,7 +203,7 @@ fn of_server(path: &Path) -> Vec<Entry> {
                 reply.get("metrics").and_then(Value::as_str).unwrap_or_default().to_owned()
             }
             Ok(Some(reply)) => format!("{reply}\n"),
-            Err(failure) if failure.exit() == Exit::Unreachable => {
+            Err(failure) if replies.is_empty() && failure.exit() != Exit::Failed => {
                 return absent(failure.report().unwrap_or("the server does not answer"));
             }
             Err(failure) => {
