@@ -1,6 +1,6 @@
 //! The machine that a config is served on, examined: the user, the clock, limits, disks and addresses.
 //!
-//! The config itself is examined by [`check`](super::check), which this includes.
+//! The config itself is examined by [`check`](fn@super::check), which this includes.
 
 mod clock;
 mod disk;
