@@ -59,12 +59,7 @@ impl Filter {
     /// The argument that is no condition, and what is.
     pub(super) fn of(request: &Request) -> Result<Self, CommandError> {
         let mut filter = Self::default();
-        for argument in request.arguments().skip(1) {
-            filter.add(argument).map_err(|why| {
-                let words = format!("`{}` {why}", shown(argument, 64));
-                CommandError::failed(Code::BadArguments, words)
-            })?;
-        }
+        each_condition(request, |argument| filter.add(argument))?;
         Ok(filter)
     }
 
@@ -75,9 +70,7 @@ impl Filter {
         let (operator, value) = rest.split_at(1);
         let condition = match (key, operator) {
             ("client", "=") => {
-                let mut client = Glob::default();
-                client.push_wild(value);
-                self.clients.push(client);
+                self.clients.push(glob(value));
                 return Ok(());
             }
             ("id", "=") => Condition::Id(connection_id(value).ok_or("names no connection: write id=c5")?),
@@ -131,6 +124,30 @@ impl Condition {
             }
         }
     }
+}
+
+/// Adds each argument of a request as a condition.
+///
+/// # Errors
+///
+/// The argument that is none, and why.
+pub(super) fn each_condition(
+    request: &Request,
+    mut add: impl FnMut(&str) -> Result<(), String>,
+) -> Result<(), CommandError> {
+    request.arguments().skip(1).try_for_each(|argument| {
+        add(argument).map_err(|why| {
+            let words = format!("`{}` {why}", shown(argument, 64));
+            CommandError::failed(Code::BadArguments, words)
+        })
+    })
+}
+
+/// Parses a name in which `*` stands for any characters.
+pub(super) fn glob(text: &str) -> Glob {
+    let mut glob = Glob::default();
+    glob.push_wild(text);
+    glob
 }
 
 /// Parses the name of a connection, such as `c5`.

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::filter::{Bound, CONDITIONS, Filter, bound, time};
+use super::filter::{Bound, CONDITIONS, Filter, bound, each_condition, glob, time};
 use crate::server::registry::ConnectionHandle;
 use crate::telemetry::{CommandEvent, Recorder};
-use crate::text::{Glob, shown};
-use crate::wire::{Code, CommandError, Request};
+use crate::text::Glob;
+use crate::wire::{CommandError, Request};
 
 /// The conditions on requests in words.
 const REQUEST_CONDITIONS: &str = "command=NAME, plugin=NAME, code=CODE, took>TIME, took<TIME";
@@ -36,12 +36,7 @@ impl RequestFilter {
     /// The argument that is no condition, and what is.
     pub(super) fn of(request: &Request) -> Result<Self, CommandError> {
         let mut filter = Self::default();
-        for argument in request.arguments().skip(1) {
-            filter.add(argument).map_err(|why| {
-                let words = format!("`{}` {why}", shown(argument, 64));
-                CommandError::failed(Code::BadArguments, words)
-            })?;
-        }
+        each_condition(request, |argument| filter.add(argument))?;
         Ok(filter)
     }
 
@@ -49,15 +44,10 @@ impl RequestFilter {
         let at = argument.find(['=', '<', '>']).unwrap_or(argument.len());
         let (key, rest) = argument.split_at(at);
         let (operator, value) = rest.split_at(rest.len().min(1));
-        let glob = || {
-            let mut glob = Glob::default();
-            glob.push_wild(value);
-            glob
-        };
         let condition = match (key, operator) {
-            ("command", "=") => Condition::Command(glob()),
-            ("plugin", "=") => Condition::Plugin(glob()),
-            ("code", "=") => Condition::Code(glob()),
+            ("command", "=") => Condition::Command(glob(value)),
+            ("plugin", "=") => Condition::Plugin(glob(value)),
+            ("code", "=") => Condition::Code(glob(value)),
             ("took", ">" | "<") => Condition::Took(bound(operator), time(value)?),
             ("command" | "plugin" | "code", "<" | ">") => {
                 return Err(format!("needs =: write {key}={value}"));
